@@ -49,7 +49,8 @@ cargo_with() { # TOOL ARGUMENTS…
     PATH=$dir:$PATH cargo "${@:2}"
 }
 
-# Paths of the building machine stay out of the binary.
+# Paths of the building machine stay out of the binary, apart from those where OpenSSL would look for its
+# modules: it is built to load none.
 build_binary() {
     local home=${CARGO_HOME:-$HOME/.cargo} dir=${CARGO_TARGET_DIR:-$root/target}
     local rust="--remap-path-prefix=$root=/fanbridge --remap-path-prefix=$home=/cargo"

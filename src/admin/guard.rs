@@ -3,8 +3,9 @@
 //! Against a web page in the operator's browser: only known hosts (DNS rebinding), a header on every
 //! change that no form can send (request forgery), no CORS, and answer headers that forbid framing,
 //! sniffing and caching. Against everybody else: the bearer token, without which a listener beyond
-//! loopback answers nothing. Only the probes are exempt: a [`Stranger`] gets yes or no, and the names
-//! of what is degraded; and the page and the description of the API, which have no data of their own.
+//! loopback answers nothing. Another token can be given to who only reads the metrics. Exempt are the
+//! probes: a [`Stranger`] gets yes or no, and the names of what is degraded; and the page and the
+//! description of the API, which have no data of their own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -27,6 +28,9 @@ use crate::problem::ProblemCode;
 /// Must be `1` on every change, because a page of another origin cannot send this header without
 /// permission.
 pub const REQUEST_HEADER: HeaderName = HeaderName::from_static("x-fanbridge-request");
+
+/// Where the metrics are.
+pub(super) const METRICS_PATH: &str = "/metrics";
 
 const PROBES: [&str; 3] = ["/livez", "/readyz", "/startupz"];
 
@@ -51,6 +55,8 @@ pub struct Access {
     listen: IpAddr,
     /// SHA-256 of the token, so that all tokens have one length and a comparison reveals nothing.
     token: Option<[u8; 32]>,
+    /// The same of the token with which the metrics are read.
+    metrics_token: Option<[u8; 32]>,
     /// Names of this machine beside `localhost`, in lower case.
     hosts: Vec<String>,
 }
@@ -58,8 +64,12 @@ pub struct Access {
 impl Access {
     /// The rules for a listener at `listen`, with a token if one is configured.
     pub fn new(listen: SocketAddr, token: Option<&SecretString>) -> Self {
-        let token = token.map(|token| Sha256::digest(token.expose_secret()).into());
-        Self { listen: listen.ip(), token, hosts: Vec::new() }
+        Self { listen: listen.ip(), token: token.map(digest), metrics_token: None, hosts: Vec::new() }
+    }
+
+    /// The same with a token that reads the metrics and nothing else, if one is configured.
+    pub fn with_metrics_token(self, token: Option<&SecretString>) -> Self {
+        Self { metrics_token: token.map(digest), ..self }
     }
 
     /// The same for a listener that is also asked by these names, in lower case.
@@ -95,14 +105,25 @@ impl Access {
                 "admin.listen is not a loopback address, and admin.token is not set: set it",
             );
         }
-        if !self.knows_token(&request.headers) {
-            let code = match request.headers.contains_key(AUTHORIZATION) {
-                true => ProblemCode::TokenWrong,
-                false => ProblemCode::TokenRequired,
-            };
-            return refuse(code, "a bearer token is required: send the one configured as admin.token");
+        let changes = !matches!(request.method, Method::GET | Method::HEAD);
+        match self.bearer(&request.headers) {
+            Bearer::Operator => {}
+            Bearer::MetricsReader if !changes && path == METRICS_PATH => {}
+            Bearer::MetricsReader => {
+                return refuse(
+                    ProblemCode::TokenWrong,
+                    "admin.metrics_token reads /metrics alone: send the token configured as admin.token",
+                );
+            }
+            Bearer::Unknown => {
+                let code = match request.headers.contains_key(AUTHORIZATION) {
+                    true => ProblemCode::TokenWrong,
+                    false => ProblemCode::TokenRequired,
+                };
+                return refuse(code, "a bearer token is required: send the one configured as admin.token");
+            }
         }
-        if matches!(request.method, Method::GET | Method::HEAD) {
+        if !changes {
             return None;
         }
         if only(&request.headers, &REQUEST_HEADER).is_none_or(|value| value != "1") {
@@ -139,16 +160,38 @@ impl Access {
         named && request.uri.authority().is_none_or(|authority| known(authority.as_str()))
     }
 
-    fn knows_token(&self, headers: &HeaderMap) -> bool {
-        let Some(expected) = &self.token else {
-            return true;
+    /// Who asks, by the token that is sent.
+    fn bearer(&self, headers: &HeaderMap) -> Bearer {
+        let Some(token) = &self.token else {
+            return Bearer::Operator;
         };
         let offered = only(headers, &AUTHORIZATION).and_then(|value| {
             let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
             scheme.eq_ignore_ascii_case(b"Bearer ").then(|| Sha256::digest(token))
         });
-        offered.is_some_and(|offered| offered.as_slice().ct_eq(expected).into())
+        let is = |token: &[u8; 32]| {
+            offered.is_some_and(|offered| bool::from(offered.as_slice().ct_eq(token.as_slice())))
+        };
+        match &self.metrics_token {
+            _ if is(token) => Bearer::Operator,
+            Some(token) if is(token) => Bearer::MetricsReader,
+            _ => Bearer::Unknown,
+        }
     }
+}
+
+/// Who sends a request, by its token.
+enum Bearer {
+    /// May read everything and change it. Where no token is configured, everybody is.
+    Operator,
+    /// May read the metrics.
+    MetricsReader,
+    /// Has no token, or one that is not known.
+    Unknown,
+}
+
+fn digest(token: &SecretString) -> [u8; 32] {
+    Sha256::digest(token.expose_secret()).into()
 }
 
 /// The middleware: refuses a request or passes it on, and adds headers to the answer.

@@ -262,7 +262,7 @@ pub fn router(admin: AdminState) -> Router {
         .route("/livez", get(probes::livez))
         .route("/readyz", get(probes::readyz))
         .route("/startupz", get(probes::startupz))
-        .route("/metrics", get(metrics::metrics))
+        .route(guard::METRICS_PATH, get(metrics::metrics))
         .merge(former::router())
         .nest("/api/v1", v1::router())
         .merge(page::router())

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 /// The address, unless another one is configured.
 pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090);
 
-/// Least length of the token in bytes: 128 bits.
+/// Least length of each token in bytes: 128 bits.
 pub const TOKEN_BYTES_MIN: usize = 16;
 
 /// The admin listener: health, metrics and the admin API.
@@ -17,6 +17,8 @@ pub struct AdminOptions {
     pub listen: SocketAddr,
     /// The bearer token that requests must have. Required if `listen` is not loopback.
     pub token: Option<SecretString>,
+    /// The bearer token with which `/metrics` is read, and nothing else. Another one than `token`.
+    pub metrics_token: Option<SecretString>,
     /// Names of this machine, beside its addresses and `localhost`, by which the listener is asked; in lower
     /// case.
     pub hosts: Vec<String>,

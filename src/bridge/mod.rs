@@ -130,8 +130,9 @@ impl Bridge {
         let collector = Task::spawn("the timeline", |stop| collector.run(stop));
 
         // The admin listener answers while the log is recovered, which can take long.
-        let access =
-            Access::new(addresses.1, config.admin.token.as_ref()).with_hosts(config.admin.hosts.clone());
+        let access = Access::new(addresses.1, config.admin.token.as_ref())
+            .with_metrics_token(config.admin.metrics_token.as_ref())
+            .with_hosts(config.admin.hosts.clone());
         let admin_state = AdminState::new(metrics.clone(), health.clone(), summary(&config), access)
             .with_timeline(timeline.clone())
             .showing_payloads(config.admin.show_payloads)

@@ -89,7 +89,7 @@ fn hide(value: &mut Json, is_secret: bool) {
                 Json::Object(_) => hide(secret, false),
                 secret => hide(secret, true),
             }),
-            "secret" | "token" | "password" | "key_password" | "redis" => hide(value, true),
+            "secret" | "token" | "metrics_token" | "password" | "key_password" | "redis" => hide(value, true),
             _ => hide(value, false),
         }),
         Json::Array(items) => items.iter_mut().for_each(|item| hide(item, is_secret)),

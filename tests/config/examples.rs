@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use super::verbs::{directory, fanbridge};
 
 /// What the examples name.
-const VARIABLES: [(&str, &str); 8] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("FANBRIDGE_ADMIN_TOKEN", "a-token-of-an-admin-listener"),
+    ("FANBRIDGE_METRICS_TOKEN", "a-token-of-who-reads-the-metrics"),
     ("FASTPIX_SECRET", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
     ("GITHUB_SECRET", "a-secret-of-a-webhook-of-github"),
     ("KAFKA_BROKERS", "a.example:9094,b.example:9094"),

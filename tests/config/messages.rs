@@ -489,6 +489,26 @@ fn an_admin_listener_that_others_reach_needs_a_token() {
 }
 
 #[test]
+fn the_token_for_the_metrics_is_another_one_and_as_long() {
+    let admin = |keys: &str| format!("{SOURCE}admin: {{ {keys} }}\n");
+    expect(
+        &admin("metrics_token: ‹env:TOKEN›"),
+        "token for the metrics alone",
+        "without `admin.token` everybody who reaches the listener reads the metrics, and more",
+    );
+    expect(
+        &admin("token: env:TOKEN, metrics_token: ‹env:TOKEN›"),
+        "one token for two purposes",
+        "it is the same as `admin.token`, so whoever reads the metrics could also change the bridge",
+    );
+    expect(
+        &admin("token: env:TOKEN, metrics_token: ‹env:TOO_SHORT›"),
+        "token that can be guessed",
+        "the token has 10 bytes, expected at least 16",
+    );
+}
+
+#[test]
 fn listeners_do_not_share_an_address() {
     expect(
         &format!("{SOURCE}admin: {{ listen: ‹127.0.0.1:8080› }}\n"),

@@ -5,11 +5,12 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use fanbridge::ack::AwaitedSinks;
-use fanbridge::admin::router;
+use fanbridge::admin::{Access, router};
 use fanbridge::event::Timestamp;
 use fanbridge::health::SourceTrouble;
 use fanbridge::state::TypeSeen;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
+use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use crate::bench::{
@@ -122,6 +123,46 @@ async fn without_the_right_token_nothing_but_the_probes_is_answered() {
         assert_eq!(send(&router, asked("/api/status", Some(authorization))).await.status(), StatusCode::OK);
     }
     assert_eq!(send(&router, asked("/livez", None)).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_token_for_the_metrics_reads_them_and_nothing_else() {
+    let bench = Bench::new();
+    let [token, metrics_token] = ["s3cret", "m3trics"].map(SecretString::from);
+    let access = Access::new("10.1.2.3:9090".parse().unwrap(), Some(&token));
+    let router = bench.router_of(access.with_metrics_token(Some(&metrics_token)));
+    let asked = async |method: Method, path: &str, token: &str| {
+        let request = Request::builder().method(method).uri(path).header("host", "10.1.2.3");
+        let request = request.header("authorization", format!("Bearer {token}"));
+        let request = request.header("x-fanbridge-request", "1").header("content-type", "application/json");
+        send(&router, request.body(Body::empty()).unwrap()).await
+    };
+    for method in [Method::GET, Method::HEAD] {
+        assert_eq!(asked(method, "/metrics", "m3trics").await.status(), StatusCode::OK);
+    }
+    let denied = [
+        (Method::POST, "/metrics"),
+        (Method::GET, "/metrics/"),
+        (Method::GET, "//metrics"),
+        (Method::GET, "/metrics/../api/v1/status"),
+        (Method::GET, "/api/v1/status"),
+        (Method::GET, "/api/v1/events"),
+        (Method::GET, "/api/v1/configuration"),
+        (Method::GET, "/api/v1/dead/export"),
+        (Method::GET, "/api/status"),
+        (Method::POST, "/api/v1/reload"),
+        (Method::POST, "/api/v1/sinks/lake/pause"),
+        (Method::GET, "/nothing"),
+    ];
+    for (method, path) in denied {
+        let response = asked(method.clone(), path, "m3trics").await;
+        assert_problem(&response, StatusCode::UNAUTHORIZED);
+        assert_eq!(parsed(&response)["code"], "token_wrong", "{method} {path}");
+    }
+    // It makes nobody less of a stranger to the probes, and the operator's token reads the metrics, too.
+    assert_eq!(asked(Method::GET, "/livez", "m3trics").await.status(), StatusCode::OK);
+    assert_eq!(asked(Method::GET, "/metrics", "s3cret").await.status(), StatusCode::OK);
+    assert_eq!(asked(Method::GET, "/metrics", "m3trics2").await.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]

@@ -100,7 +100,10 @@ impl Bench {
     /// The admin listener's state, for a listener at this address.
     pub fn admin(&self, listen: &str, token: Option<&str>) -> AdminState {
         let token = token.map(|token| SecretString::from(token.to_owned()));
-        let access = Access::new(listen.parse().unwrap(), token.as_ref());
+        self.admin_of(Access::new(listen.parse().unwrap(), token.as_ref()))
+    }
+
+    fn admin_of(&self, access: Access) -> AdminState {
         AdminState::new(Arc::clone(&self.metrics), Arc::clone(&self.health), summary(), access)
     }
 
@@ -110,7 +113,15 @@ impl Bench {
     }
 
     pub fn router_at(&self, listen: &str, token: Option<&str>) -> Router {
-        let admin = self.admin(listen, token);
+        self.opened(self.admin(listen, token))
+    }
+
+    /// The routes under these rules of access, open.
+    pub fn router_of(&self, access: Access) -> Router {
+        self.opened(self.admin_of(access))
+    }
+
+    fn opened(&self, admin: AdminState) -> Router {
         admin.open(
             self.state.clone(),
             self.spool.clone(),

@@ -2,13 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::Check;
 use crate::admin::AdminOptions;
 use crate::admin::options::TOKEN_BYTES_MIN;
 use crate::config::file::ConfigFile;
 use crate::config::yaml::spans::Path;
+use crate::reference::Reference;
 use crate::scalars::Size;
 use crate::source::http::{HttpOptions, Limits};
 
@@ -42,8 +43,10 @@ impl Check<'_> {
     pub(in crate::config) fn admin(&mut self, file: &ConfigFile) -> AdminOptions {
         let at = Path::default().key("admin");
         let listen = file.admin.listen;
-        let token = file.admin.token.as_ref().and_then(|token| self.secret(token, &at.key("token")));
-        if file.admin.token.is_none() && !listen.ip().is_loopback() && !self.places.has(&at.key("token")) {
+        let token = self.admin_token(file.admin.token.as_ref(), &at.key("token"));
+        let metrics_token = self.metrics_token(file, token.as_ref(), &at.key("metrics_token"));
+        let has_no_token = file.admin.token.is_none() && !self.places.has(&at.key("token"));
+        if has_no_token && !listen.ip().is_loopback() {
             self.error(
                 &at.key("listen"),
                 "admin listener without a token",
@@ -57,19 +60,12 @@ impl Check<'_> {
             let label = format!("`http` listens on {public}; the admin listener needs another port");
             self.error(&at.key("listen"), "one address for two listeners", label);
         }
-        if !file.admin.hosts.is_empty() && file.admin.token.is_none() && !self.places.has(&at.key("token")) {
+        if has_no_token && !file.admin.hosts.is_empty() {
             let label = "a name is for a proxy, behind which everybody comes from this machine: without a \
                          token whoever reaches the proxy could read and redrive events";
             self.error(&at.key("hosts"), "names without a token", label.into())
                 .notes
                 .push("add `token: env:NAME` under `admin`".into());
-        }
-        if let Some(token) = &token {
-            let length = token.expose_secret().len();
-            if length < TOKEN_BYTES_MIN {
-                let label = format!("the token has {length} bytes, expected at least {TOKEN_BYTES_MIN}");
-                self.error(&at.key("token"), "token that can be guessed", label);
-            }
         }
         for (index, host) in file.admin.hosts.iter().enumerate().filter(|(_, host)| !is_host_name(host)) {
             let label =
@@ -79,7 +75,41 @@ impl Check<'_> {
         }
         let hosts = file.admin.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
         let (show_payloads, import) = (file.admin.show_payloads, file.admin.import);
-        AdminOptions { listen, token, hosts, show_payloads, import }
+        AdminOptions { listen, token, metrics_token, hosts, show_payloads, import }
+    }
+
+    /// Reads a token of the admin listener, and checks that nobody guesses it.
+    fn admin_token(&mut self, reference: Option<&Reference>, at: &Path) -> Option<SecretString> {
+        let token = self.secret(reference?, at)?;
+        let length = token.expose_secret().len();
+        if length < TOKEN_BYTES_MIN {
+            let label = format!("the token has {length} bytes, expected at least {TOKEN_BYTES_MIN}");
+            self.error(at, "token that can be guessed", label);
+        }
+        Some(token)
+    }
+
+    fn metrics_token(
+        &mut self,
+        file: &ConfigFile,
+        token: Option<&SecretString>,
+        at: &Path,
+    ) -> Option<SecretString> {
+        let metrics_token = self.admin_token(file.admin.metrics_token.as_ref(), at)?;
+        if file.admin.token.is_none() && !self.places.has(&Path::default().key("admin").key("token")) {
+            let label =
+                "without `admin.token` everybody who reaches the listener reads the metrics, and more";
+            let problem = self.error(at, "token for the metrics alone", label.into());
+            problem.notes.push("add `token: env:NAME` under `admin`".into());
+        }
+        if token.is_some_and(|token| token.expose_secret() == metrics_token.expose_secret()) {
+            let label = "it is the same as `admin.token`, so whoever reads the metrics could also change the \
+                         bridge";
+            self.error(at, "one token for two purposes", label.into())
+                .notes
+                .push("make another one, such as by `openssl rand -hex 24`".into());
+        }
+        Some(metrics_token)
     }
 }
 

@@ -186,10 +186,15 @@ impl Compared<'_> {
             };
             self.needs_restart(&path, what);
         }
-        if !is_same_secret(self.old.admin.token.as_ref(), self.new.admin.token.as_ref())
-            && at(self.before, "admin.token") == at(self.after, "admin.token")
-        {
-            self.needs_restart("admin.token", OTHER_CONTENT);
+        let (old, new) = (&self.old.admin, &self.new.admin);
+        for (path, old, new) in [
+            ("admin.token", &old.token, &new.token),
+            ("admin.metrics_token", &old.metrics_token, &new.metrics_token),
+        ] {
+            let is_same = is_same_secret(old.as_ref(), new.as_ref());
+            if !is_same && at(self.before, path) == at(self.after, path) {
+                self.needs_restart(path, OTHER_CONTENT);
+            }
         }
     }
 

@@ -145,6 +145,9 @@ fn another_content_of_a_file_that_is_named_is_a_change() {
     let text = format!("admin: {{ token: file:/p }}\n{TEXT}");
     let changes = diff(&configured(&text, PASSWORD), &configured(&text, "another-password-of-some-length"));
     assert_eq!(restarts(&changes), [("admin.token", Some("f.yaml:1:10"))]);
+    let text = format!("admin: {{ token: env:T, metrics_token: file:/p }}\n{TEXT}");
+    let changes = diff(&configured(&text, PASSWORD), &configured(&text, "another-password-of-some-length"));
+    assert_eq!(restarts(&changes), [("admin.metrics_token", Some("f.yaml:1:24"))]);
     let said = format!("{changes:?}");
     assert!(!said.contains("password-of"), "{said}");
 }

@@ -90,6 +90,8 @@ pub struct AdminFile {
     pub listen: SocketAddr,
     /// The bearer token that requests must have; at least 16 bytes.
     pub token: Option<Reference>,
+    /// The bearer token with which Prometheus reads `/metrics`, and nothing else; at least 16 bytes.
+    pub metrics_token: Option<Reference>,
     /// Names by which the listener is asked, beside its addresses and `localhost`: of a proxy in front of it,
     /// or of a service. Each stands for itself alone.
     pub hosts: Vec<String>,
@@ -103,7 +105,14 @@ pub struct AdminFile {
 impl Default for AdminFile {
     fn default() -> Self {
         let listen = admin::options::LISTEN;
-        Self { listen, token: None, hosts: Vec::new(), show_payloads: false, import: None }
+        Self {
+            listen,
+            token: None,
+            metrics_token: None,
+            hosts: Vec::new(),
+            show_payloads: false,
+            import: None,
+        }
     }
 }
 

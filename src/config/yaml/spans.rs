@@ -29,7 +29,7 @@ impl Path {
 
     /// Whether the value at this path is a secret or a reference to one.
     pub fn holds_secrets(&self) -> bool {
-        let keys = ["secrets", "secret", "token", "password", "key_password"];
+        let keys = ["secrets", "secret", "token", "metrics_token", "password", "key_password"];
         let last = self.0.iter().rev().find_map(|step| match step {
             Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,

@@ -105,6 +105,8 @@ check "with configChange reload another sink leaves the pods alone" \
     keeps "$reload" --set config.sinks.archive.file.dir=/var/lib/fanbridge/other
 check "with configChange reload another limit replaces the pods" \
     changes "$reload" --set config.limits.connections_max=100
+check "with configChange reload another metrics token replaces the pods" \
+    changes "$reload" --set secrets.metricsTokenKey=scrape
 check "with configChange reload a sink that is awaited replaces the pods when it changes" \
     changes "$reload" --set config.sinks.lake.kafka.brokers=other:9092
 check "with configChange reload a source that awaits another sink replaces the pods" \

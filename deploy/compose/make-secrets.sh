@@ -9,11 +9,12 @@ set -eu
 
 cd "$1"
 umask 022
-for name in bridge/admin-token bridge/signing-secret grafana/grafana-password; do
+for name in bridge/admin-token bridge/metrics-token bridge/signing-secret grafana/grafana-password; do
     if [ ! -s "$name" ]; then
         head -c 24 /dev/urandom | od -An -v -tx1 | tr -d ' \n' >"$name.new"
         mv "$name.new" "$name"
     fi
 done
-# Prometheus shows it to the bridge, and reads no other.
-cp bridge/admin-token prometheus/admin-token
+# Prometheus shows it to the bridge, and has no other: not the admin token, which it may have had before.
+cp bridge/metrics-token prometheus/metrics-token
+rm -f prometheus/admin-token

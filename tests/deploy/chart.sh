@@ -72,6 +72,12 @@ check "every pod has few rights, time to stop, and its own services" properties 
 misspelt "terminationGracePeriodSeconds: 45" "terminationGracePeriodSeconds: 30"
 refuses "a pod that is killed before it has stopped is found" "killed after 30 s" \
     properties "$scratch/misspelt.yaml"
+misspelt "key: metrics-token" "key: admin-token"
+refuses "a Prometheus that would hold the admin token is found" "it holds the admin token" \
+    properties "$scratch/misspelt.yaml"
+misspelt "metrics_token: .*" "show_payloads: false"
+refuses "a Prometheus whose token the bridge does not know is found" \
+    "another token than admin.metrics_token" properties "$scratch/misspelt.yaml"
 
 rules() {
     "$python" -c 'import sys, yaml

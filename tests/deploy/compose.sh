@@ -55,12 +55,18 @@ check "Prometheus and Grafana read no secret but the one that each needs" fact \
      | map(map(.source)) == [["prometheus-secret"], ["grafana-secret"]]'
 
 mkdir -p "$scratch/secrets"/{bridge,prometheus,grafana}
+# What Prometheus had before there was a token for the metrics alone.
+echo former >"$scratch/secrets/prometheus/admin-token"
 sh deploy/compose/make-secrets.sh "$scratch/secrets"
 cp "$scratch/secrets/bridge/admin-token" "$scratch/first"
 long_enough() { grep -Eqx '[0-9a-f]{48}' "$scratch/secrets/$1"; }
-for name in bridge/admin-token bridge/signing-secret prometheus/admin-token grafana/grafana-password; do
+made=(bridge/{admin-token,metrics-token,signing-secret} prometheus/metrics-token grafana/grafana-password)
+for name in "${made[@]}"; do
     check "a secret $name of 24 random bytes is made" long_enough "$name"
 done
+check "Prometheus has its token and no other" [ "$(ls "$scratch/secrets/prometheus")" = metrics-token ]
+differ() { ! cmp -s "$scratch/secrets/bridge/admin-token" "$scratch/secrets/prometheus/metrics-token"; }
+check "and it is not the admin token" differ
 sh deploy/compose/make-secrets.sh "$scratch/secrets"
 check "the secrets of the first start are kept" cmp "$scratch/first" "$scratch/secrets/bridge/admin-token"
 

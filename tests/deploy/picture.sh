@@ -157,6 +157,12 @@ message=$(jq -cn '{type: "call.created", call_cid: "default:by-queue", created_a
 check "a message is sent to the queue" aws sqs send_message "$message"
 check "and the bridge reads it" await 30 kafka_has kafka:9092 stream.video.call-lifecycle 1
 check "Prometheus scrapes the bridge with its token" await 30 shows 'up{job="fanbridge"}' 1
+status_with() { # TOKEN PATH
+    curl -s -o "$scratch/answer" -w '%{http_code}' -H "Authorization: Bearer $(cat "$laptop_secrets/$1")" \
+        "http://bridge:9090$2"
+}
+check "and reads nothing else with it" [ "$(status_with prometheus/metrics-token /api/v1/status)" = 401 ]
+check "which the admin token does" [ "$(status_with bridge/admin-token /api/v1/status)" = 200 ]
 check "Prometheus has the events of each way in" await 30 \
     shows 'count(sum by (source) (fanbridge_events_total{verdict="accepted"}) > 0)' 2
 check "Prometheus has every alert of the rules" all_rules_are_there

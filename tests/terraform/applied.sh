@@ -122,7 +122,8 @@ policies_agree() { # EXAMPLE
 
 # The example that cannot be applied here: its own test holds what it gives to these two files.
 complete_is_checked() {
-    FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001 REDIS_URL=redis://127.0.0.1:6379/0 \
+    FANBRIDGE_ADMIN_TOKEN=token-of-a-test-run-0001 FANBRIDGE_METRICS_TOKEN=token-of-a-test-run-0002 \
+        REDIS_URL=redis://127.0.0.1:6379/0 \
         "$FANBRIDGE" check --config "$root/terraform/examples/complete/tests/fanbridge.yaml"
 }
 

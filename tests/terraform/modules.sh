@@ -32,8 +32,8 @@ every_module_has_a_readme() {
 # The configuration that is shown stands beside the example, which reads it.
 configuration_is_good() {
     readme --yaml "$modules/ecs-service" >"$tree/fanbridge.yaml" &&
-        FANBRIDGE_ADMIN_TOKEN=made-up-0123456789abcdef STREAM_SECRET=made-up-0123456789abcdef \
-            "$FANBRIDGE" check --config "$tree/fanbridge.yaml"
+        FANBRIDGE_ADMIN_TOKEN=made-up-0123456789abcdef FANBRIDGE_METRICS_TOKEN=made-up-fedcba9876543210 \
+            STREAM_SECRET=made-up-0123456789abcdef "$FANBRIDGE" check --config "$tree/fanbridge.yaml"
 }
 
 examples_are_valid() {

@@ -28,6 +28,9 @@
       (list "admin" "listen" "the admin port is 9090")
       (list "admin" "token" "see secrets.adminTokenKey")
       (list "spool" "dir" "it is on the volume; see persistence") -}}
+{{- if .Values.serviceMonitor.enabled -}}
+{{- $own = append $own (list "admin" "metrics_token" "see secrets.metricsTokenKey") -}}
+{{- end -}}
 {{- range $own -}}
 {{- if hasKey (default dict (get $config (index . 0))) (index . 1) -}}
 {{- printf "config.%s.%s is set by the chart: take it out (%s)" (index . 0) (index . 1) (index . 2) | fail -}}
@@ -76,7 +79,7 @@
 
 {{- define "fanbridge.config" -}}
 {{- include "fanbridge.refuseOwnKeys" . -}}
-{{- range $part, $value := pick .Values.config "sources" "sinks" "spool" "traces" -}}
+{{- range $part, $value := pick .Values.config "admin" "sources" "sinks" "spool" "traces" -}}
 {{- include "fanbridge.refusePlainSecrets" (dict "at" (printf "config.%s" $part) "key" "" "value" $value) -}}
 {{- end -}}
 {{- $config := deepCopy .Values.config -}}
@@ -84,6 +87,10 @@
 {{- $hosts := concat (fromYamlArray (include "fanbridge.adminHosts" .)) (default list $admin.hosts) | uniq -}}
 {{- $admin = mergeOverwrite $admin (dict "listen" "0.0.0.0:9090" "hosts" $hosts
       "token" (printf "file:/run/secrets/fanbridge/%s" .Values.secrets.adminTokenKey)) -}}
+{{- if .Values.serviceMonitor.enabled -}}
+{{- $_ := set $admin "metrics_token" (printf "file:/run/secrets/fanbridge/%s"
+      .Values.secrets.metricsTokenKey) -}}
+{{- end -}}
 {{- $http := mergeOverwrite (default dict $config.http) (dict "listen" "0.0.0.0:8080") -}}
 {{- if .Values.tls.existingSecret -}}
 {{- $_ := set $http "tls" (dict "certificate" "/run/secrets/fanbridge-tls/tls.crt"

@@ -13,6 +13,11 @@
 {{- printf "%s %s" "serviceMonitor.enabled: the network policy would keep Prometheus out; name it in"
       "networkPolicy.adminFrom, or set networkPolicy.enabled=false" | fail -}}
 {{- end -}}
+{{- $keys := .Values.secrets -}}
+{{- if and .Values.serviceMonitor.enabled (eq $keys.metricsTokenKey $keys.adminTokenKey) -}}
+{{- printf "secrets.metricsTokenKey and secrets.adminTokenKey are both %s: %s" $keys.adminTokenKey
+      "Prometheus would hold the admin token; name a key with another token" | fail -}}
+{{- end -}}
 {{- include "fanbridge.refuseOtherSize" . -}}
 {{- include "fanbridge.refuseToLeaveVolumes" . -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}

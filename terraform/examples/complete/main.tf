@@ -106,8 +106,9 @@ module "bridge" {
   configuration = local.configuration
   task_role_arn = module.identity.role_arn
   secrets = {
-    FANBRIDGE_ADMIN_TOKEN = var.secret_arns.admin_token
-    REDIS_URL             = var.secret_arns.redis_url
+    FANBRIDGE_ADMIN_TOKEN   = var.secret_arns.admin_token
+    FANBRIDGE_METRICS_TOKEN = var.secret_arns.metrics_token
+    REDIS_URL               = var.secret_arns.redis_url
   }
 
   vpc_id     = var.network.vpc_id

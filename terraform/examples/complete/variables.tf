@@ -75,14 +75,16 @@ variable "secret_arns" {
   description = <<-EOT
     Secrets of Secrets Manager, which must be there. The bridge reads the first three itself, and again every
     minute: Stream's API secret, FastPix's signing secret, the secret of GitHub's webhook. A task is given the
-    others when it starts: a random token of 32 characters or more for the admin listener, and the URL of the
-    Redis or Valkey that the tasks share (`rediss://USER:PASSWORD@HOST:6379/0`).
+    others when it starts: a random token of 32 characters or more for the admin listener, another one with
+    which the sidecar reads its metrics, and the URL of the Redis or Valkey that the tasks share
+    (`rediss://USER:PASSWORD@HOST:6379/0`).
   EOT
   type = object({
     stream_api_secret      = string
     fastpix_signing_secret = string
     github_webhook_secret  = string
     admin_token            = string
+    metrics_token          = string
     redis_url              = string
   })
   nullable = false

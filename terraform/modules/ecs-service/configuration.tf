@@ -31,6 +31,13 @@ locals {
   missing_variables = sort(setsubtract(local.variables, concat(keys(var.secrets), keys(var.environment))))
   files             = sort(distinct(flatten(regexall("\"file:([^\"]*)\"", local.values))))
 
+  # The token of the sidecar, and whether the bridge takes it for its metrics alone.
+  metrics_token = try("env:${var.metrics.token_variable}", "env:NAME")
+  reads_metrics_alone = var.metrics == null ? true : (
+    try(local.config.admin.metrics_token, "") == local.metrics_token
+    && try(local.config.admin.token, "") != local.metrics_token
+  )
+
   shutdown_grace = try(tonumber(local.config.shutdown_grace_seconds), 30)
 
   units = {

@@ -164,6 +164,15 @@ resource "aws_ecs_task_definition" "this" {
     }
 
     precondition {
+      condition     = local.reads_metrics_alone
+      error_message = <<-EOT
+        With metrics the configuration needs `admin: { metrics_token: ${local.metrics_token} }`, as in
+        metrics.token_variable, and another admin.token: the sidecar shows that token to read /metrics, and
+        with the admin token it could pause sinks and drop events.
+      EOT
+    }
+
+    precondition {
       condition     = length(local.files) == 0
       error_message = <<-EOT
         The configuration reads files that no task has: ${join(", ", local.files)}.

@@ -84,6 +84,16 @@ variable "configuration" {
   }
 
   validation {
+    condition = can(regex("^(env|file|aws-sm|aws-ssm):.", coalesce(
+      try(yamldecode(var.configuration).admin.metrics_token, null), "env:NAME"
+    )))
+    error_message = <<-EOT
+      configuration has the metrics token itself. Write where it is, such as `metrics_token: env:NAME`: the
+      token would stand in the task definition and in Terraform's state.
+    EOT
+  }
+
+  validation {
     condition     = try(yamldecode(var.configuration).spool.dir, "") == "/var/lib/fanbridge/spool"
     error_message = <<-EOT
       configuration needs `spool: { dir: /var/lib/fanbridge/spool }`: nothing else can be written to.

@@ -125,14 +125,16 @@ variable "rollback_alarms" {
 variable "metrics" {
   description = <<-EOT
     A sidecar (AWS Distro for OpenTelemetry) that scrapes the bridge and writes its metrics to CloudWatch, for
-    the module dashboard and for `autoscaling.oldest_pending_seconds`. It needs the admin token as a variable
-    in `secrets`. `null` runs none. Each series costs what CloudWatch takes for a custom metric.
+    the module dashboard and for `autoscaling.oldest_pending_seconds`. It needs the metrics token, with which
+    it reads `/metrics` and nothing else: a variable in `secrets` (`token_variable`), and in the configuration
+    `admin: { metrics_token: env:NAME }` with that name. `null` runs none. Each series costs what CloudWatch
+    takes for a custom metric.
   EOT
   type = object({
     image            = string
     namespace        = optional(string, "fanbridge")
     interval_seconds = optional(number, 60)
-    token_variable   = optional(string, "FANBRIDGE_ADMIN_TOKEN")
+    token_variable   = optional(string, "FANBRIDGE_METRICS_TOKEN")
   })
   default = null
 
@@ -149,7 +151,7 @@ variable "metrics" {
   validation {
     condition     = var.metrics == null || try(contains(keys(var.secrets), var.metrics.token_variable), false)
     error_message = <<-EOT
-      metrics needs the admin token: a variable of `secrets` named like metrics.token_variable.
+      metrics needs the metrics token: a variable of `secrets` named like metrics.token_variable.
     EOT
   }
 

@@ -69,13 +69,21 @@ within() { # SECONDS COMMAND…
     await "$@" || { tail -5 "$scratch/bridge.log"; return 1; }
 }
 bearer="Authorization: Bearer $(cat "$secrets/admin-token")"
+reader="Authorization: Bearer $(cat "$secrets/metrics-token")"
 check "a pod that can write nothing but its volume gets ready" within 180 answers 200 /readyz
 check "its probes need no token" eval 'answers 200 /startupz && answers 200 /livez'
 check "its metrics are closed to whoever has no token" answers 401 /metrics
-check "its metrics are open to who has the token of the Secret, by the name of the service" \
-    answers 200 /metrics -H "$bearer" -H "Host: hooks-pods.events.svc:9090"
+check "its metrics are open to who has the metrics token of the Secret, by the name of the service" \
+    answers 200 /metrics -H "$reader" -H "Host: hooks-pods.events.svc:9090"
 check "another name than the service's is refused" \
-    answers 421 /metrics -H "$bearer" -H "Host: elsewhere.svc:9090"
+    answers 421 /metrics -H "$reader" -H "Host: elsewhere.svc:9090"
+check "with the metrics token nobody reads anything else" answers 401 /api/v1/status -H "$reader"
+resume_answers() { # STATUS BEARER
+    answers "$1" /api/v1/sinks/archive/resume -H "$2" \
+        -H "X-Fanbridge-Request: 1" -H "Content-Type: application/json" -d '{}'
+}
+check "nor changes anything, which takes the admin token of the Secret" \
+    eval 'resume_answers 401 "$reader" && resume_answers 200 "$bearer"'
 asked_by_test() {
     NETWORK_OF=$bridge NAMES=hooks-pods.events.svc "$pod" "$scratch/mounts" \
         health --ready --url http://hooks-pods.events.svc:9090

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 WORKLOADS = ("StatefulSet", "Deployment")
+SECRETS = "/run/secrets/fanbridge"
 # The bridge ends within its grace and a second more; the rest is for a busy node.
 SPARE_SECONDS = 10
 
@@ -71,13 +72,34 @@ def stop(where, spec, configuration):
         yield f"{where}: killed after {spec['terminationGracePeriodSeconds']} s, and may need {needed} s"
 
 
+def configuration_of(documents, spec):
+    """What the bridge of this pod reads."""
+    (name,) = (volume["configMap"]["name"] for volume in spec["volumes"] if volume["name"] == "config")
+    (configmap,) = (one for one in of_kind(documents, "ConfigMap") if one["metadata"]["name"] == name)
+    return yaml.safe_load(configmap["data"]["fanbridge.yaml"])
+
+
+def tokens(documents, spec, admin):
+    """Prometheus holds the token that reads the metrics, and none that does more."""
+    (secret,) = (volume["secret"]["secretName"] for volume in spec["volumes"] if volume["name"] == "secrets")
+    for monitor in of_kind(documents, "ServiceMonitor"):
+        where = f"ServiceMonitor {monitor['metadata']['name']}"
+        for endpoint in monitor["spec"]["endpoints"]:
+            shown = endpoint["authorization"]["credentials"]
+            file = f"file:{SECRETS}/{shown['key']}"
+            if shown["name"] != secret or file != admin.get("metrics_token"):
+                yield f"{where}: it shows another token than admin.metrics_token"
+            if file == admin["token"]:
+                yield f"{where}: it holds the admin token"
+
+
 def workload(documents):
     (bridge,) = of_kind(documents, *WORKLOADS)
     spec = bridge["spec"]["template"]["spec"]
     where = f"{bridge['kind']} {bridge['metadata']['name']}"
-    (name,) = (volume["configMap"]["name"] for volume in spec["volumes"] if volume["name"] == "config")
-    (configmap,) = (one for one in of_kind(documents, "ConfigMap") if one["metadata"]["name"] == name)
-    yield from stop(where, spec, yaml.safe_load(configmap["data"]["fanbridge.yaml"]))
+    configuration = configuration_of(documents, spec)
+    yield from stop(where, spec, configuration)
+    yield from tokens(documents, spec, configuration["admin"])
     if bridge["kind"] == "StatefulSet":
         services = [one["metadata"]["name"] for one in of_kind(documents, "Service") if headless(one)]
         if services != [bridge["spec"]["serviceName"]]:

@@ -39,12 +39,24 @@ refused "nor does one among the properties of its client" "properties.sasl.passw
     --set 'config.sinks.lake.kafka.properties.sasl\.password=hunter2'
 refused "nor does the key of a collector" "config.traces.headers.api-key is a secret" \
     --set config.traces.endpoint=https://otel.example,config.traces.headers.api-key=hunter2
+refused "nor does the token with which the metrics are read" "config.admin.metrics_token is a secret" \
+    --set config.admin.metrics_token=hunter2-hunter2-hunter2
 refused "a public address in the configuration is refused" "config.http.listen is set by the chart" \
     --set config.http.listen=0.0.0.0:80
 refused "an admin address in the configuration is refused" "config.admin.listen is set by the chart" \
     --set config.admin.listen=0.0.0.0:80
 refused "an admin token in the configuration is refused" "config.admin.token is set by the chart" \
     --set config.admin.token=env:TOKEN
+# Values with which Prometheus may reach the admin listener.
+monitored=serviceMonitor.enabled=true,networkPolicy.enabled=false
+refused "a metrics token beside the one of the ServiceMonitor is refused" \
+    "config.admin.metrics_token is set by the chart: take it out (see secrets.metricsTokenKey)" \
+    --set "$monitored,config.admin.metrics_token=env:METRICS_TOKEN"
+refused "a ServiceMonitor with the admin token is refused" \
+    "secrets.metricsTokenKey and secrets.adminTokenKey are both admin-token" \
+    --set "$monitored,secrets.metricsTokenKey=admin-token"
+refused "a key that no file can be named after is refused" "/secrets/metricsTokenKey" \
+    --set secrets.metricsTokenKey=a/b
 refused "a spool beside the volume is refused" "config.spool.dir is set by the chart" \
     --set config.spool.dir=/tmp
 refused "a grace that the pod does not know is refused" "set stop.graceSeconds instead" \
@@ -93,6 +105,8 @@ check "with configChange reload another sink leaves the pods alone" \
     keeps "$reload" --set config.sinks.archive.file.dir=/var/lib/fanbridge/other
 check "with configChange reload another limit replaces the pods" \
     changes "$reload" --set config.limits.connections_max=100
+check "with configChange reload another metrics token replaces the pods" \
+    changes "$reload" --set secrets.metricsTokenKey=scrape
 check "with configChange reload a sink that is awaited replaces the pods when it changes" \
     changes "$reload" --set config.sinks.lake.kafka.brokers=other:9092
 check "with configChange reload a source that awaits another sink replaces the pods" \
@@ -115,6 +129,14 @@ check "a tag beside a digest stays for readers" has "image: \"registry.example/f
 check "a release whose name is a number has labels that are texts" has_numbered_release
 check "a reference to a secret of AWS is none in plain text" has "aws-sm:fanbridge#stream" \
     --set 'config.sources.stream.secrets={aws-sm:fanbridge#stream}'
+check "a ServiceMonitor shows the metrics token, which the bridge knows" \
+    has "metrics_token: file:/run/secrets/fanbridge/scrape" \
+    --set "$monitored,secrets.metricsTokenKey=scrape"
+check "without a ServiceMonitor the bridge looks for no metrics token" lacks metrics_token
+check "nor for one of the key, if the configuration names another" \
+    has "metrics_token: env:METRICS_TOKEN" --set config.admin.metrics_token=env:METRICS_TOKEN
+check "without a ServiceMonitor both keys may be the same, because one of them is not used" \
+    has "token: file:/run/secrets/fanbridge/metrics-token" --set secrets.adminTokenKey=metrics-token
 check "the log's bound follows the volume" has "bytes_max: 96256 MiB" --set persistence.size=100Gi
 check "a bound of the log that is given counts" has "bytes_max: 7 GiB" --set 'config.spool.bytes_max=7 GiB'
 check "a large number stays a number" has "events_max: 20000000" \

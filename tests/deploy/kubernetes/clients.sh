@@ -27,7 +27,7 @@ module() { go mod download -json "$1" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p'; }
 make_secrets() { # DIRECTORY
     local name
     mkdir -p "$1"
-    for name in admin-token token stream github stripe shopify mux; do
+    for name in admin-token token metrics-token scrape stream github stripe shopify mux; do
         head -c 24 /dev/urandom | basenc --base16 >"$1/$name"
     done
     echo "kafka-password-of-this-test" >"$1/kafka-password"

@@ -135,6 +135,7 @@ variables {
     fastpix_signing_secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:fastpix-AbCdEf"
     github_webhook_secret  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:github-AbCdEf"
     admin_token            = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:admin-AbCdEf"
+    metrics_token          = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:metrics-AbCdEf"
     redis_url              = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:redis-AbCdEf"
   }
   stream_topic_arns = ["arn:aws:sns:eu-west-1:111122223333:stream-events"]

@@ -296,3 +296,24 @@ run "an_admin_token_written_out" {
   }
   expect_failures = [var.configuration]
 }
+
+run "a_metrics_token_written_out" {
+  command = plan
+  # Says: configuration has the metrics token itself
+  variables {
+    configuration = <<-EOT
+      http: { listen: 0.0.0.0:8080 }
+      admin:
+        listen: 0.0.0.0:9090
+        token: env:FANBRIDGE_ADMIN_TOKEN
+        metrics_token: swordfish-swordfish-swordfish-sword
+      spool: { dir: /var/lib/fanbridge/spool }
+      ack: { after: [lake] }
+      sources:
+        stream: { provider: stream, secrets: [env:STREAM_SECRET] }
+      sinks:
+        lake: { kafka: { brokers: env:KAFKA_BROKERS } }
+    EOT
+  }
+  expect_failures = [var.configuration]
+}

@@ -23,7 +23,10 @@ variables {
   subnet_ids    = ["subnet-0a", "subnet-0b"]
   configuration = <<-EOT
     http: { listen: 0.0.0.0:8080 }
-    admin: { listen: 0.0.0.0:9090, token: env:FANBRIDGE_ADMIN_TOKEN }
+    admin:
+      listen: 0.0.0.0:9090
+      token: env:FANBRIDGE_ADMIN_TOKEN
+      metrics_token: env:FANBRIDGE_METRICS_TOKEN
     spool: { dir: /var/lib/fanbridge/spool }
     ack: { after: [lake] }
     sources:
@@ -33,8 +36,9 @@ variables {
   EOT
   environment   = { KAFKA_BROKERS = "b-1.example.com:9098" }
   secrets = {
-    FANBRIDGE_ADMIN_TOKEN = "arn:aws:ssm:eu-west-1:123456789012:parameter/fanbridge/token"
-    STREAM_SECRET         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:stream-a1b2c3:key::"
+    FANBRIDGE_ADMIN_TOKEN   = "arn:aws:ssm:eu-west-1:123456789012:parameter/fanbridge/token"
+    FANBRIDGE_METRICS_TOKEN = "arn:aws:ssm:eu-west-1:123456789012:parameter/fanbridge/metrics"
+    STREAM_SECRET           = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:stream-a1b2c3:key::"
   }
 }
 
@@ -158,7 +162,7 @@ run "the_latest_sidecar" {
 
 run "a_sidecar_without_the_token" {
   command = plan
-  # Says: metrics needs the admin token
+  # Says: metrics needs the metrics token
   variables {
     metrics = {
       image          = "public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3"
@@ -166,6 +170,43 @@ run "a_sidecar_without_the_token" {
     }
   }
   expect_failures = [var.metrics]
+}
+
+run "a_sidecar_whose_token_the_bridge_does_not_know" {
+  command = plan
+  # Says: the configuration needs `admin: { metrics_token: env:STREAM_SECRET }`
+  variables {
+    metrics = {
+      image          = "public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3"
+      token_variable = "STREAM_SECRET"
+    }
+  }
+  expect_failures = [aws_ecs_task_definition.this]
+}
+
+run "a_sidecar_with_the_admin_token" {
+  command = plan
+  # Says: and another admin.token
+  variables {
+    configuration = <<-EOT
+      http: { listen: 0.0.0.0:8080 }
+      admin:
+        listen: 0.0.0.0:9090
+        token: env:FANBRIDGE_ADMIN_TOKEN
+        metrics_token: env:FANBRIDGE_ADMIN_TOKEN
+      spool: { dir: /var/lib/fanbridge/spool }
+      ack: { after: [lake] }
+      sources:
+        stream: { provider: stream, secrets: [env:STREAM_SECRET] }
+      sinks:
+        lake: { kafka: { brokers: env:KAFKA_BROKERS } }
+    EOT
+    metrics = {
+      image          = "public.ecr.aws/aws-observability/aws-otel-collector:v0.43.3"
+      token_variable = "FANBRIDGE_ADMIN_TOKEN"
+    }
+  }
+  expect_failures = [aws_ecs_task_definition.this]
 }
 
 run "a_sidecar_that_scrapes_every_second" {

@@ -137,7 +137,10 @@ variables {
   subnet_ids    = ["subnet-0a", "subnet-0b"]
   configuration = <<-EOT
     http: { listen: 0.0.0.0:8080 }
-    admin: { listen: 0.0.0.0:9090, token: env:FANBRIDGE_ADMIN_TOKEN }
+    admin:
+      listen: 0.0.0.0:9090
+      token: env:FANBRIDGE_ADMIN_TOKEN
+      metrics_token: env:FANBRIDGE_METRICS_TOKEN
     spool: { dir: /var/lib/fanbridge/spool }
     ack: { after: [lake] }
     sources:
@@ -147,8 +150,9 @@ variables {
   EOT
   environment   = { KAFKA_BROKERS = "b-1.example.com:9098" }
   secrets = {
-    FANBRIDGE_ADMIN_TOKEN = "arn:aws:ssm:eu-west-1:123456789012:parameter/fanbridge/token"
-    STREAM_SECRET         = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:stream-a1b2c3:key::"
+    FANBRIDGE_ADMIN_TOKEN   = "arn:aws:ssm:eu-west-1:123456789012:parameter/fanbridge/token"
+    FANBRIDGE_METRICS_TOKEN = "arn:aws:ssm:eu-west-1:123456789012:parameter/fanbridge/metrics"
+    STREAM_SECRET           = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:stream-a1b2c3:key::"
   }
 }
 
@@ -189,7 +193,7 @@ run "tasks_that_scale_and_a_sidecar_for_metrics" {
         for scrape in collector.receivers.prometheus.config.scrape_configs : alltrue([
           scrape.static_configs[0].targets == ["127.0.0.1:9090"],
           scrape.static_configs[0].labels.bridge == "fanbridge",
-          scrape.authorization.credentials == "$${env:FANBRIDGE_ADMIN_TOKEN}",
+          scrape.authorization.credentials == "$${env:FANBRIDGE_METRICS_TOKEN}",
           can(regex(scrape.metric_relabel_configs[0].regex, "fanbridge_ack_duration_seconds_bucket")),
           collector.exporters.awsemf.namespace == "fanbridge",
           collector.exporters.awsemf.log_group_name == "/ecs/fanbridge/metrics",
@@ -203,9 +207,9 @@ run "tasks_that_scale_and_a_sidecar_for_metrics" {
 
   assert {
     condition = jsondecode(aws_ecs_task_definition.this.container_definitions)[2].secrets == [
-      { name = "FANBRIDGE_ADMIN_TOKEN", valueFrom = var.secrets.FANBRIDGE_ADMIN_TOKEN },
+      { name = "FANBRIDGE_METRICS_TOKEN", valueFrom = var.secrets.FANBRIDGE_METRICS_TOKEN },
     ]
-    error_message = "The sidecar has no token, or more than that."
+    error_message = "The sidecar has no metrics token, or more than that."
   }
 
   assert {

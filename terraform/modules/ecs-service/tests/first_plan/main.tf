@@ -23,7 +23,10 @@ locals {
 locals {
   configuration = <<-YAML
     http: { listen: 0.0.0.0:8080 }
-    admin: { listen: 0.0.0.0:9090, token: env:FANBRIDGE_ADMIN_TOKEN }
+    admin:
+      listen: 0.0.0.0:9090
+      token: env:FANBRIDGE_ADMIN_TOKEN
+      metrics_token: env:FANBRIDGE_METRICS_TOKEN
     spool: { dir: /var/lib/fanbridge/spool }
     ack: { after: [lake] }
     sources:
@@ -31,6 +34,8 @@ locals {
     sinks:
       lake: { kafka: { brokers: env:KAFKA_BROKERS } }
   YAML
+
+  secrets = { FANBRIDGE_ADMIN_TOKEN = local.later.secret, FANBRIDGE_METRICS_TOKEN = local.later.other }
 }
 
 module "alb" {
@@ -43,7 +48,7 @@ module "alb" {
   task_role_arn            = local.later.role
   permissions_boundary_arn = local.later.boundary
   registry_secret_arn      = local.later.secret
-  secrets                  = { FANBRIDGE_ADMIN_TOKEN = local.later.secret }
+  secrets                  = local.secrets
   secret_kms_key_arns      = [local.later.key]
   environment              = { KAFKA_BROKERS = local.later.queue }
   log_kms_key_arn          = local.later.key
@@ -73,7 +78,7 @@ module "nlb" {
   configuration = local.configuration
   task_role_arn = local.later.role
   desired_count = 1
-  secrets       = { FANBRIDGE_ADMIN_TOKEN = local.later.secret }
+  secrets       = local.secrets
   environment   = { KAFKA_BROKERS = "b-1.example.com:9098" }
   vpc_id        = local.later.vpc
   subnet_ids    = [local.later.subnet, local.later.other]

@@ -45,7 +45,7 @@ part() {
             printf 'FAILED %s: %s\n' "$name" "$test"
             grep -a -A 4 -m 1 "^thread '$test'" "$log" | cut -c 1-300
             # A script's sentence, with what its command said.
-            grep -a -A 12 -m 1 -F "test ${test//_/ } ... FAILED" "$log" | sed 1d | grep -a '^    ' | cut -c 1-300
+            grep -a -A 12 -m 1 -F "test ${test//_/ } ... FAILED" "$log" | sed '1d;/^test /,$d' | cut -c 1-300
         done)
     passed=$((passed + ${good:-0}))
     failed=$((failed + ${bad:-0}))

@@ -120,7 +120,11 @@ impl Access {
                     true => ProblemCode::TokenWrong,
                     false => ProblemCode::TokenRequired,
                 };
-                return refuse(code, "a bearer token is required: send the one configured as admin.token");
+                return refuse(
+                    code,
+                    "a bearer token is required: send the one configured as admin.token, or for /metrics that \
+                     of admin.metrics_token",
+                );
             }
         }
         if !changes {

@@ -8,7 +8,7 @@ use super::{
     ConfigArgs, Exit, Failure, chain, colour_on, find, notice, read_without_aws, read_without_secrets,
 };
 use crate::admin::openapi_document;
-use crate::config::{Config, Loaded, Problem, Report, schema};
+use crate::config::{Config, Loaded, LookedAt, Problem, Report, UNREAD_HOST, schema};
 use crate::disk::RealDisk;
 use crate::explain::cause::plural;
 use crate::selection::Selection;
@@ -57,9 +57,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         let advice = "name a file, or begin with `fanbridge init > fanbridge.yaml`";
         Failure::new(Exit::Config, format!("there is no fanbridge.yaml in this directory: {advice}"))
     })?;
-    let read = if args.without_secrets { read_without_secrets } else { read_without_aws };
-    match read(&path)? {
-        Ok(Loaded { config, mut warnings }) => {
+    let name = path.to_string_lossy();
+    let read = match args.without_secrets {
+        true => read_without_secrets(&path)?.map(|looked| {
+            (summary(&name, &looked.config) + &unread(&looked), looked.config, looked.warnings)
+        }),
+        false => read_without_aws(&path)?
+            .map(|Loaded { config, warnings }| (summary(&name, &config), config, warnings)),
+    };
+    match read {
+        Ok((summary, config, mut warnings)) => {
             if let Err(wrong_with_tests) = &config.tests {
                 warnings.join(wrong_with_tests.clone());
                 return refused(&warnings, args.format);
@@ -67,13 +74,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             show(&warnings, args.format)?;
             refuse_newer(&config.spool.dir)?;
             match args.format {
-                Format::Table => {
-                    print(&summary(&path.to_string_lossy(), &config))?;
-                    if args.without_secrets {
-                        print("not looked at: named secrets and files that are not here\n")?;
-                    }
-                    Ok(())
-                }
+                Format::Table => print(&summary),
                 Format::Json | Format::Ndjson => Ok(()),
             }
         }
@@ -131,6 +132,11 @@ fn show(report: &Report, format: Format) -> Result<(), Failure> {
     }
 }
 
+/// What was not read, a line each.
+fn unread(looked: &LookedAt) -> String {
+    looked.absent.iter().map(|reference| format!("not read here: {reference}\n")).collect()
+}
+
 /// A summary of what the configuration does.
 fn summary(origin: &str, config: &Config) -> String {
     let mut text = format!("OK {origin}, configuration {}\n", config.fingerprint);
@@ -146,7 +152,8 @@ fn summary(origin: &str, config: &Config) -> String {
         text.push_str(&format!("source {}: {provider}, app {app}, {how}\n", source.name));
     }
     if let Some(shared) = &config.shared_window {
-        text.push_str(&format!("duplicates shared in {}, keys {}*\n", shared.server, shared.prefix));
+        let server = shared.server.to_string();
+        text.push_str(&format!("duplicates shared in {}, keys {}*\n", if_read(&server), shared.prefix));
     }
     if !config.aws_secrets.is_empty() {
         let unread = plural(config.aws_secrets.len() as u64, "secret");
@@ -155,7 +162,7 @@ fn summary(origin: &str, config: &Config) -> String {
     text.push_str(&format!("select {}\n", selected(&config.selection)));
     for sink in &config.sinks {
         let to = match &sink.output {
-            Output::Kafka(kafka) => format!("kafka {}", kafka.brokers),
+            Output::Kafka(kafka) => format!("kafka {}", if_read(&kafka.brokers)),
             Output::Sns(sns) => {
                 let region = sns.region.as_deref().expect("it was set from the topics' ARNs");
                 format!("sns {region}, up to {} at once", plural(sns.requests_max as u64, "request"))
@@ -171,6 +178,11 @@ fn summary(origin: &str, config: &Config) -> String {
         ));
     }
     text
+}
+
+/// A setting, unless something stands for it.
+fn if_read(setting: &str) -> &str {
+    if setting.contains(UNREAD_HOST) { "(not read)" } else { setting }
 }
 
 fn selected(selection: &Selection) -> String {

@@ -253,6 +253,19 @@ pub fn configuration_to_ask(args: &ConfigArgs) -> Result<Config, Failure> {
     }
 }
 
+/// The configuration for a verb that asks the running bridge where it can, and whether it can: without
+/// `admin.token` it cannot.
+///
+/// # Errors
+/// As for [`configuration_to_look`].
+pub fn configuration_perhaps_to_ask(args: &ConfigArgs) -> Result<(Config, bool), Failure> {
+    let Some(path) = find(args) else { return Ok((configuration_to_ask(args)?, true)) };
+    match look_by(&path, load_to_ask)? {
+        Ok(looked) => Ok((warned(looked), true)),
+        Err(_) => Ok((warned(looked_at(&path)?), false)),
+    }
+}
+
 /// The configuration for a verb that shows it, judges by it, or reads what a stopped bridge has left: nothing
 /// that it refers to is needed.
 ///
@@ -353,9 +366,8 @@ fn read_without_aws(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
 }
 
 /// The same, without the secrets: something stands for each that is not there.
-fn read_without_secrets(path: &Path) -> Result<Result<Loaded, Report>, Failure> {
-    let looked = look_by(path, load_to_look)?;
-    Ok(looked.map(|LookedAt { config, warnings, .. }| Loaded { config, warnings }))
+fn read_without_secrets(path: &Path) -> Result<Result<LookedAt, Report>, Failure> {
+    look_by(path, load_to_look)
 }
 
 fn read_from(file: &ConfigurationFile) -> Result<Result<Loaded, Report>, Failure> {

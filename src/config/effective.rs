@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::origins::Origins;
 use super::tests_file::TESTS;
+use super::yaml::spans::is_secret_key;
 use crate::admin::effective::{DEFAULT, EffectiveConfiguration, inside, is_leaf};
 use crate::reference::Reference;
 
@@ -89,7 +90,7 @@ fn hide(value: &mut Json, is_secret: bool) {
                 Json::Object(_) => hide(secret, false),
                 secret => hide(secret, true),
             }),
-            "secret" | "token" | "metrics_token" | "password" | "key_password" | "redis" => hide(value, true),
+            key if key == "redis" || is_secret_key(key) => hide(value, true),
             _ => hide(value, false),
         }),
         Json::Array(items) => items.iter_mut().for_each(|item| hide(item, is_secret)),
@@ -177,7 +178,8 @@ sinks:
         let properties = &effective.values["sinks"]["lake"]["kafka"]["properties"];
         assert_eq!(*properties, json!({ "compression.type": "zstd", "ssl.key.password": "env:K" }));
         let mut pasted = json!({
-            "secrets": ["pasted", { "secret": "pasted" }], "token": "pasted", "a": [{ "password": "pasted" }],
+            "secrets": ["pasted", { "secret": "pasted" }], "token": "pasted", "metrics_token": "pasted",
+            "a": [{ "password": "pasted" }],
             "properties": { "some.Password": "pasted", "a.pem": "pasted" },
         });
         hide(&mut pasted, false);

@@ -1,22 +1,22 @@
-//! A configuration for who only looks at it: where a policy or a list of topics is made, the secrets of the
-//! bridge are not, and are not needed.
+//! A configuration for who only looks at it: where it is tested, or a policy or a list of topics is made, the
+//! secrets of the bridge are not, and are not needed.
 //!
 //! What a reference leads to is used if it is there. Something of the expected form stands for it if it is
-//! not, so everything else of the file is checked as ever. Such a configuration must not run.
+//! not, so everything else of the file is checked as ever. Such a configuration must not run: anybody can
+//! compute what stands for a secret.
 //!
 //! Who asks the running bridge needs one of them: the token of its admin listener.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path as FilePath;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::load::{Loaded, load_bytes};
 use super::yaml::tree::{self, Node, NodeValue};
-use super::{Config, Environment, Report};
+use super::{Config, Environment, Report, UNREAD_HOST};
 use crate::aws::secrets::UnreadSecret;
 use crate::reference::{AwsSecret, Reference, is_reference};
 
@@ -29,6 +29,8 @@ pub struct LookedAt {
     pub warnings: Report,
     /// The references that are written in it, such as `env:NAME`.
     pub references: BTreeSet<String>,
+    /// Those of them that lead to nothing that can be read here, and `file:PATH` of each other such file.
+    pub absent: BTreeSet<String>,
 }
 
 /// Why nobody can ask the running bridge by a configuration.
@@ -54,13 +56,13 @@ struct Written {
 }
 
 impl Written {
-    /// Something of the form that the key's value has.
+    /// Something of the form that the key's value has. Two references are two secrets, and hexadecimal digits
+    /// are one in every encoding.
     fn stand_in(&self) -> String {
-        match &*self.key {
-            "brokers" => "stand-in.invalid:9092".into(),
-            "redis" => "rediss://stand-in.invalid:6379".into(),
-            // A secret in every form that a provider has; two references are two secrets.
-            _ => BASE64_STANDARD.encode(Sha256::digest(&self.reference)),
+        match self.key.as_str() {
+            "brokers" => format!("{UNREAD_HOST}:9092"),
+            "redis" => format!("rediss://{UNREAD_HOST}:6379"),
+            _ => hex::encode(Sha256::digest(&self.reference)),
         }
     }
 }
@@ -111,23 +113,33 @@ fn load_but(
         collect(&tree, "", &mut written);
     }
     let is_needed = |reference: &str| needed == Some(reference);
+    let absent = RefCell::new(BTreeSet::new());
     let stand_in = |reference: &str| {
-        let found = written.iter().find(|one| one.reference == reference && !is_needed(reference));
-        found.map(Written::stand_in)
+        let found = written.iter().find(|one| one.reference == reference && !is_needed(reference))?;
+        absent.borrow_mut().insert(reference.to_owned());
+        Some(found.stand_in())
     };
-    let env = |name: &str| (outside.env)(name).or_else(|| stand_in(&format!("env:{name}")));
+    // In CI a secret that is kept from a branch is an empty variable.
+    let env = |name: &str| {
+        let reference = format!("env:{name}");
+        let is_there = |value: &String| !value.is_empty() || is_needed(&reference);
+        (outside.env)(name).filter(is_there).or_else(|| stand_in(&reference))
+    };
     let read = |path: &FilePath| -> io::Result<Vec<u8>> {
         let reference = format!("file:{}", path.display());
-        let kept = || stand_in(&reference).unwrap_or_else(|| "stand-in".into());
-        (outside.read)(path).or_else(|error| match is_needed(&reference) {
-            true => Err(error),
-            false => Ok(kept().into_bytes()),
+        (outside.read)(path).or_else(|error| {
+            if is_needed(&reference) {
+                return Err(error);
+            }
+            absent.borrow_mut().insert(reference.clone());
+            Ok(stand_in(&reference).unwrap_or_else(|| "stand-in".into()).into_bytes())
         })
     };
     let surroundings = Environment { env: &env, read: &read, now: outside.now };
     let Loaded { config, warnings } = load_bytes(origin, bytes, &surroundings)?;
+    let absent = absent.take();
     let references = written.into_iter().map(|one| one.reference).collect();
-    Ok(LookedAt { config, warnings, references })
+    Ok(LookedAt { config, warnings, references, absent })
 }
 
 /// Notes the references in a value of this key. The tests have none: what stands there is sent as it is.
@@ -157,6 +169,9 @@ mod tests {
         spool: { duplicates: { redis: env:REDIS_URL } }\n\
         sources:\n  a: { provider: stream, secrets: [env:OLD, { secret: env:NEW }] }\n\
         \x20 b: { provider: standard-webhooks, secrets: [env:B] }\n\
+        \x20 c: { provider: own, secrets: [env:HEX] }\n\
+        providers:\n  own: { signature: { scheme: hmac-sha256, header: x-sign, secret_encoding: hex }, \
+        event: { type: { pointers: [/type] } }, families: { all: { types: { made: {} } } } }\n\
         sinks:\n  lake: { kafka: { brokers: env:BROKERS, sasl: { mechanism: PLAIN, username: u, \
         password: env:P }, tls: {} } }\n\
         tests:\n  - { name: a, source: a, body: { note: \"env:NOTE\" }, expect: {} }\n";
@@ -169,9 +184,12 @@ mod tests {
     #[test]
     fn without_any_secret_the_rest_of_a_configuration_is_there_and_is_checked() {
         let looked = look(TEXT).unwrap_or_else(|report| panic!("{report}"));
-        assert_eq!(looked.config.sources.len(), 2);
+        assert_eq!(looked.config.sources.len(), 3);
         assert_eq!(looked.config.sinks.len(), 1);
         assert!(looked.references.contains("env:BROKERS") && !looked.references.contains("env:NOTE"));
+        let absent = "env:B env:BROKERS env:HEX env:NEW env:OLD env:P env:REDIS_URL file:/a.pem file:/b.pem \
+            file:/run/secrets/token";
+        assert_eq!(looked.absent.into_iter().collect::<Vec<_>>().join(" "), absent);
         let report = look(&TEXT.replace("provider: stream,", "provider: strem,"));
         let report = report.err().map(|report| report.to_string()).unwrap_or_default();
         assert!(report.contains("strem"), "{report}");

@@ -26,6 +26,10 @@ mod tests_file;
 mod topics;
 mod yaml;
 
+/// Host of brokers and servers whose names are behind a reference that was not read. No real name ends so
+/// (RFC 2606).
+pub const UNREAD_HOST: &str = "not-read.invalid";
+
 pub use crate::provider::{did_you_mean, nearest};
 pub use admin_address::admin_address;
 pub use check::Environment;

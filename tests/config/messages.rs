@@ -502,6 +502,11 @@ fn the_token_for_the_metrics_is_another_one_and_as_long() {
         "it is the same as `admin.token`, so whoever reads the metrics could also change the bridge",
     );
     expect(
+        &admin("token: \"aws-sm:one#token\", metrics_token: ‹\"aws-sm:one#token\"›"),
+        "one token for two purposes",
+        "it is the same as `admin.token`, so whoever reads the metrics could also change the bridge",
+    );
+    expect(
         &admin("token: env:TOKEN, metrics_token: ‹env:TOO_SHORT›"),
         "token that can be guessed",
         "the token has 10 bytes, expected at least 16",

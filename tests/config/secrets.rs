@@ -256,6 +256,7 @@ fn no_secret_is_ever_shown() {
         format!("sources:\n  a:\n    provider: stream\n    secrets:\n    - {canary}\n    - {canary}: x: y\n"),
         format!("sources:\n  a:\n    secrets: [\n      {canary},\n      env:UNSET\n"),
         format!("{SOURCE}admin: {{ token: {canary} }}\n"),
+        format!("{SOURCE}admin: {{ token: env:TOKEN, metrics_token: {canary} }}\n"),
         format!("{SOURCE}sinks: {{ b: {{ kafka: {{ sasl: {{ username: u, password: {canary} }} }} }} }}\n"),
         format!("{SOURCE}sinks: {{ b: {{ kafka: {{ tls: {{ key_password: {canary} }} }} }} }}\n"),
         format!(

@@ -68,7 +68,7 @@ pub(super) fn run(args: &DiffArgs) -> Result<(), Failure> {
 fn definitions(args: &DiffArgs) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
     if find(&args.config).is_some() {
-        add_those_of(configuration_to_look(&args.config)?, &mut definitions);
+        add_those_of(&configuration_to_look(&args.config)?, &mut definitions);
     }
     Ok(definitions)
 }

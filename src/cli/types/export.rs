@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::super::client::{Client, block_on, encoded};
 use super::super::output::{print, terminal_json};
 use super::super::wrapped::notice;
-use super::super::{ConfigArgs, Exit, Failure, configuration_to_ask};
+use super::super::{ConfigArgs, Exit, Failure, configuration_perhaps_to_ask};
 use super::delivered::{SeenTypes, delivered};
 use super::{asyncapi, directory, eventcatalog};
 use crate::config::Config;
@@ -47,16 +47,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
         let message = "--output is for --format eventcatalog; the other formats are printed on stdout";
         return Err(Failure::new(Exit::Usage, message));
     }
-    let config = configuration_to_ask(&args.config)?;
-    let seen = block_on(async {
-        match Client::admin(&config.admin).await {
-            Ok(bridge) => seen_by(&bridge).await,
-            Err(why) => {
-                notice(format_args!("no shape of a type is known here, as no bridge answers: {why}"));
-                Ok(SeenTypes::default())
-            }
-        }
-    })?;
+    let (config, can_ask) = configuration_perhaps_to_ask(&args.config)?;
+    let seen = if can_ask { block_on(seen_by_bridge(&config))? } else { unseen("`admin.token` is not here") };
     let document = match (args.format, &args.output) {
         (ExportFormat::Eventcatalog, Some(dir)) => {
             let files = eventcatalog::files(&config, &seen);
@@ -68,6 +60,19 @@ pub(super) fn run(args: &ExportArgs) -> Result<(), Failure> {
         _ => schemas(&config, &seen),
     };
     print(&terminal_json(format!("{document:#}\n")))
+}
+
+async fn seen_by_bridge(config: &Config) -> Result<SeenTypes, Failure> {
+    match Client::admin(&config.admin).await {
+        Ok(bridge) => seen_by(&bridge).await,
+        Err(why) => Ok(unseen(&format!("no bridge answers: {why}"))),
+    }
+}
+
+/// Nothing was seen, as far as is known here.
+fn unseen(why: &str) -> SeenTypes {
+    notice(format_args!("no shape of a type is known here, as {why}"));
+    SeenTypes::default()
 }
 
 /// What the running bridge knows.

@@ -105,11 +105,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         check_names(args, &definitions)?;
         return families::run(&definitions, |provider, family| args.take(provider, family), args.format);
     }
+    if args.seen || args.new || args.unselected {
+        return seen(args);
+    }
     let definitions = definitions(args)?;
     check_names(args, &definitions)?;
-    if args.seen || args.new || args.unselected {
-        return seen(args, &definitions);
-    }
     let listed: Vec<(&Definition, &TypeInfo)> = definitions
         .iter()
         .flat_map(|definition| definition.catalogue.types().map(move |info| (&**definition, info)))
@@ -132,7 +132,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
     match find(&args.config).as_deref().map(looked_at) {
-        Some(Ok(looked)) => add_those_of(looked.config, &mut definitions),
+        Some(Ok(looked)) => add_those_of(&looked.config, &mut definitions),
         Some(Err(failure)) if failure.exit == Exit::Io => return Err(failure),
         Some(Err(_)) => notice("the configuration has errors, so only built-in types are listed"),
         None => {}
@@ -145,15 +145,15 @@ fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
 fn configured(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let Some(path) = find(&args.config) else { return Ok(provider::builtin().to_vec()) };
     let mut definitions = Vec::new();
-    add_those_of(looked_at(&path)?.config, &mut definitions);
+    add_those_of(&looked_at(&path)?.config, &mut definitions);
     Ok(definitions)
 }
 
 /// Adds the definitions of a configuration's sources, each once.
-fn add_those_of(config: Config, definitions: &mut Vec<Arc<Definition>>) {
-    for source in config.sources {
+fn add_those_of(config: &Config, definitions: &mut Vec<Arc<Definition>>) {
+    for source in &config.sources {
         if definitions.iter().all(|known| known.provider != source.definition.provider) {
-            definitions.push(source.definition);
+            definitions.push(Arc::clone(&source.definition));
         }
     }
 }
@@ -221,12 +221,15 @@ fn yaml<'t>(types: impl Iterator<Item = (&'t str, &'t str, &'t str, bool)>) -> S
 }
 
 /// Prints the types that the running bridge has seen, from its admin API.
-fn seen(args: &Args, definitions: &[Arc<Definition>]) -> Result<(), Failure> {
+fn seen(args: &Args) -> Result<(), Failure> {
     let config = configuration_to_ask(&args.config)?;
+    let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
+    add_those_of(&config, &mut definitions);
+    check_names(args, &definitions)?;
     let types = block_on(async { types_seen(&Client::admin(&config.admin).await?).await })?;
     let types: Vec<Value> = types
         .into_iter()
-        .map(|row| noted(with_family(with_counts(row), definitions)))
+        .map(|row| noted(with_family(with_counts(row), &definitions)))
         .filter(|row| args.take_seen(row))
         .collect();
     if args.yaml {

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use super::Check;
 use crate::aws::msk::region_of_broker;
+use crate::config::UNREAD_HOST;
 use crate::config::file::{KafkaFile, KafkaTlsFile, Mechanism, SaslFile};
 use crate::config::yaml::spans::Path;
 use crate::reference::{FORMS, Reference};
@@ -41,7 +42,7 @@ impl Check<'_> {
     fn brokers(&mut self, setting: &Setting, at: &Path) -> Option<String> {
         let text = self.setting(setting, at)?;
         if matches!(setting, Setting::Kept(kept) if self.is_unread(kept)) {
-            return Some(UNREAD_BROKER.into());
+            return Some(format!("{UNREAD_HOST}:9092"));
         }
         let mut brokers: Vec<&str> = Vec::new();
         for broker in secrecy::ExposeSecret::expose_secret(&text).split(',').map(str::trim) {
@@ -243,9 +244,6 @@ impl Check<'_> {
         }
     }
 }
-
-/// Stands for brokers whose names AWS keeps and was not asked for.
-const UNREAD_BROKER: &str = "not-read.invalid:9092";
 
 const EXPECTED: &str = "expected `host:port,host:port,…`";
 

@@ -102,7 +102,10 @@ impl Check<'_> {
             let problem = self.error(at, "token for the metrics alone", label.into());
             problem.notes.push("add `token: env:NAME` under `admin`".into());
         }
-        if token.is_some_and(|token| token.expose_secret() == metrics_token.expose_secret()) {
+        // The values are not known where AWS keeps them and was not asked.
+        if file.admin.token == file.admin.metrics_token
+            || token.is_some_and(|token| token.expose_secret() == metrics_token.expose_secret())
+        {
             let label = "it is the same as `admin.token`, so whoever reads the metrics could also change the \
                          bridge";
             self.error(at, "one token for two purposes", label.into())

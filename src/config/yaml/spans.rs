@@ -29,12 +29,11 @@ impl Path {
 
     /// Whether the value at this path is a secret or a reference to one.
     pub fn holds_secrets(&self) -> bool {
-        let keys = ["secrets", "secret", "token", "metrics_token", "password", "key_password"];
         let last = self.0.iter().rev().find_map(|step| match step {
             Step::Key(key) => Some(key.as_str()),
             Step::Index(_) => None,
         });
-        last.is_some_and(|last| keys.contains(&last))
+        last.is_some_and(|last| last == "secrets" || is_secret_key(last))
     }
 
     /// All of it, as `sinks.lake.select[2]`.
@@ -54,6 +53,11 @@ impl Path {
     fn parent(&self) -> Option<Self> {
         Some(Self(self.0.split_last()?.1.to_vec()))
     }
+}
+
+/// Whether the value of this key is one secret, or a reference to one.
+pub fn is_secret_key(key: &str) -> bool {
+    matches!(key, "secret" | "token" | "metrics_token" | "password" | "key_password")
 }
 
 impl fmt::Display for Path {

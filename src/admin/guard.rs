@@ -122,8 +122,8 @@ impl Access {
                 };
                 return refuse(
                     code,
-                    "a bearer token is required: send the one configured as admin.token, or for /metrics that \
-                     of admin.metrics_token",
+                    "a bearer token is required: send the one configured as admin.token, or for /metrics \
+                     that of admin.metrics_token",
                 );
             }
         }

@@ -127,8 +127,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     print(&yaml(names))
 }
 
-/// The built-in definitions, and those of the configuration if there is one. No secret is needed, and errors in
-/// it, which are printed, do not keep the built-in types from being listed.
+/// The built-in definitions, and those of the configuration if there is one. No secret is needed, and errors
+/// in it, which are printed, do not keep the built-in types from being listed.
 fn definitions(args: &Args) -> Result<Vec<Arc<Definition>>, Failure> {
     let mut definitions: Vec<Arc<Definition>> = provider::builtin().to_vec();
     match find(&args.config).as_deref().map(looked_at) {

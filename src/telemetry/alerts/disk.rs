@@ -9,9 +9,9 @@ pub(super) const DISK: &[AlertRow] = &[
         hold: "5m",
         severity: AlertSeverity::Critical,
         summary: "no bridge is scraped",
-        advice: "see whether the process runs (its exit code and last log line say why it ended), whether \
-                 Prometheus can reach its admin listener, and what its target says: 401 is another token than \
-                 the bridge read at its start",
+        advice: "see whether the process runs (its exit code and last log line say why it ended), \
+                 whether Prometheus can reach its admin listener, and what its target says: 401 is \
+                 another token than the bridge read at its start",
         fires: AlertCase { series: &[(r#"up{job="fanbridge"}"#, "0x20")], at: "10m", labels: &[] },
         silent: &[(r#"fanbridge_build_info{version="1"}"#, "1x20")],
     },

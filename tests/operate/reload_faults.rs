@@ -201,6 +201,8 @@ fn a_directory_whose_disk_does_not_answer_has_the_reload_refused_and_the_bridge_
     hand_over(&bridge, &ledger, 40..60);
     judge(&home, &ledger, &["topics"], 0);
     bridge.terminate();
+    // A tracer that ends while it passes a signal on can take it along.
+    bridge.assert_logs("the bridge stops: it takes no new deliveries");
     drop(fault);
     let status = bridge.await_exit(WITHIN);
     assert!(status.success(), "{status}: {}", bridge.log_tail());
